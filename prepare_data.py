@@ -1,0 +1,113 @@
+"""Prepara los datos: los lee, los reparte en dos particiones, los tipifica y los escribe.
+
+Lee el CSV en crudo y escribe, en la carpeta de las particiones:
+    train.csv, validation.csv   columnas tipificadas (media 0, desviación 1); el objetivo, la última
+    metadata.json               lo que hace falta para volver de ahí a las unidades de verdad
+
+    python prepare_data.py
+    python prepare_data.py --target fahrenheit --validation-size 0.2 --seed 42
+"""
+
+import checks  # el primero, para que Ctrl-C responda mientras se carga lo demás
+
+# isort: split
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.preprocessing import StandardScaler
+
+UNITS = {"celsius": "°C", "fahrenheit": "°F", "kelvin": "K"}
+
+
+def split(rows, validation_size, seed):
+    """Elige qué filas van a validación: una al azar de cada grupo de 1 / validation_size seguidas.
+
+    La suerte de una fila depende de su posición y de la semilla, no de cuántas haya: al añadir
+    filas al final, las de antes se quedan en la partición en que estaban.
+
+    Args:
+        rows: número de filas.
+        validation_size: parte que va a validación, entre 0 y 1.
+        seed: semilla del generador.
+
+    Returns:
+        Vector booleano de forma (rows,): `True` en las filas de validación.
+    """
+    smaller = min(validation_size, 1 - validation_size)
+    groups = np.arange(int(np.ceil(rows * smaller)))
+    position = np.random.default_rng(seed).random(len(groups))
+    chosen = ((groups + position) / smaller).astype(int)
+    is_chosen = np.zeros(rows, dtype=bool)
+    is_chosen[chosen[chosen < rows]] = True
+    return is_chosen if smaller == validation_size else ~is_chosen
+
+
+def standardize(train, validation):
+    """Tipifica las dos particiones con la media y la desviación de la de entrenamiento.
+
+    Args:
+        train, validation: `DataFrame` con las mismas columnas, en sus unidades.
+
+    Returns:
+        `(train, validation, scaler)`: matrices de forma (filas, columnas) y el `StandardScaler`.
+    """
+    scaler = StandardScaler().fit(train)
+    return scaler.transform(train), scaler.transform(validation), scaler
+
+
+def describe(scaler, columns, train_rows, validation_rows):
+    """Reúne en un `dict` los metadatos: columnas, media y escala de cada una, filas y unidades."""
+    return {
+        "features": columns[:-1],
+        "target": columns[-1],
+        "columns": {
+            name: {"mean": float(mean), "scale": float(scale), "unit": UNITS.get(name, "")}
+            for name, mean, scale in zip(columns, scaler.mean_, scaler.scale_, strict=True)
+        },
+        "rows": {"train": train_rows, "validation": validation_rows},
+    }
+
+
+def parse_args():
+    parser = checks.Parser(__doc__)
+    parser.add_argument(
+        "--input", type=Path, default=Path("data/training.csv"), help="CSV en crudo"
+    )
+    parser.add_argument("--output", type=Path, default=Path("partitions"), help="carpeta de salida")
+    parser.add_argument(
+        "--features", nargs="+", help="columnas de entrada; si no, todas las numéricas"
+    )
+    parser.add_argument("--target", default="fahrenheit", help="columna que se quiere predecir")
+    parser.add_argument(
+        "--validation-size", type=checks.fraction, default=0.2, help="parte que va a validación"
+    )
+    parser.add_argument("--seed", type=checks.seed, default=42, help="semilla del reparto")
+    args = parser.parse_args()
+    checks.check_columns(parser, args.features, args.target)
+    return args
+
+
+def main():
+    args = parse_args()
+    required = [*(args.features or []), args.target]
+    table = pd.DataFrame(checks.read_columns(args.input, required, others=not args.features))
+    features = args.features or [name for name in table.columns if name != args.target]
+    table = table[[*features, args.target]]
+
+    is_validation = split(len(table), args.validation_size, args.seed)
+    train, validation = table[~is_validation], table[is_validation]
+    checks.check_partitions(args.input, train, validation)
+    scaled_train, scaled_validation, scaler = standardize(train, validation)
+    metadata = describe(scaler, list(table.columns), len(train), len(validation))
+
+    names = ("train.csv", "validation.csv", "metadata.json")
+    with checks.whole_files(*(args.output / name for name in names)) as paths:
+        checks.write_csv(paths[0], dict(zip(table.columns, scaled_train.T, strict=True)))
+        checks.write_csv(paths[1], dict(zip(table.columns, scaled_validation.T, strict=True)))
+        checks.write_json(paths[2], metadata)
+    print(f"{args.output}: {len(train)} filas para entrenar y {len(validation)} para validar.")
+
+
+if __name__ == "__main__":
+    checks.run(main)

@@ -30,7 +30,8 @@ _unfinished = set()  # ficheros a medio escribir, que Ctrl-C debe borrar
 
 def _interrupted(_signal, _frame):
     for path in _unfinished:
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # Windows no deja borrar un fichero abierto
+            path.unlink()
     print("\nInterrumpido: no se ha escrito ningún resultado.", file=sys.stderr, flush=True)
     os._exit(130)
 
@@ -142,8 +143,8 @@ def _number(text, convert, is_valid, expected):
 
 
 def epochs(text):
-    """Número de épocas: un entero desde 1."""
-    return _number(text, int, lambda n: n >= 1, "un número entero desde 1")
+    """Número de épocas: un entero de 1 a 1000000."""
+    return _number(text, int, lambda n: 1 <= n <= 10**6, "un número entero de 1 a 1000000")
 
 
 def seed(text):
@@ -185,6 +186,10 @@ _DIGITS = r"[+-]?(?:[0-9]+{0}?[0-9]*|{0}[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _NUMBER = {mark: re.compile(_DIGITS.format(re.escape(mark))) for mark in ".,"}
 _SHOWN = 5  # celdas malas que se enseñan; del resto se da el total
 _SAMPLE = 200  # filas con las que se decide qué columnas son números
+_BOM = b"\xef\xbb\xbf"
+# Lo que puede ser un número, con cualquier espacio de Unicode alrededor.
+_MAYBE_NUMBER = r"^[\s\v\x85\pZ]*[+-]?(?:[0-9]|[.,][0-9])[0-9.,eE+-]*[\s\v\x85\pZ]*$"
+csv.field_size_limit(2**31 - 1)  # el límite de fábrica, 128 kB, da un error que no es de los datos
 
 
 def read_columns(path, required, others=False):
@@ -208,7 +213,7 @@ def read_columns(path, required, others=False):
     raw, encoding = _read_text(path)
     start, header_line = _skip_blank_lines(raw)
     names, delimiter, start = _read_header(path, raw, start, header_line, encoding)
-    _check_names(path, names, required)
+    _check_names(path, header_line, names, required)
     indices = [i for i, name in enumerate(names) if name in required or (others and name)]
 
     # Con muchas filas pyarrow lee veinte veces más deprisa, pero no sabe decir en qué línea está
@@ -246,6 +251,7 @@ def _read_text(path):
         if Path(path).is_dir():  # así lo dice Windows
             raise InputError(f"{path} es una carpeta, y hace falta un fichero CSV.") from None
         raise InputError(os_error(error)) from None
+    raw = raw.removeprefix(_BOM)
     if not raw.strip():
         raise InputError(f"{path} está vacío. La primera línea deben ser los nombres de columna.")
     if raw.startswith(b"PK\x03\x04"):
@@ -271,7 +277,7 @@ def _read_text(path):
         with contextlib.suppress(UnicodeDecodeError):
             if not raw.isascii():
                 raw.decode(encoding)
-            return raw.removeprefix(b"\xef\xbb\xbf"), encoding
+            return raw, encoding
     raise InputError(f"{path} no es texto en UTF-8 ni en cp1252. Guárdalo como «CSV UTF-8».")
 
 
@@ -295,23 +301,23 @@ def _read_header(path, raw, start, header_line, encoding):
         )
     outside_quotes = re.sub(r'"[^"]*"', "", text)
     delimiter = max(";\t,", key=outside_quotes.count)
-    fields = next(csv.reader([text], delimiter=delimiter, skipinitialspace=delimiter != "\t"))
+    fields = next(csv.reader([text], delimiter=delimiter, skipinitialspace=True))
     names = [" ".join(name.split()) for name in fields]
     # pandas escribe su índice sin nombre, y si lo vuelve a leer lo llama «Unnamed: 0».
     names = ["" if re.fullmatch(r"Unnamed: \d+", name) else name for name in names]
     return names, delimiter, end
 
 
-def _check_names(path, names, required):
+def _check_names(path, line, names, required):
     named = [name for name in names if name]
     there = ", ".join(f"«{name}»" for name in named) or "ninguna"
     repeated = sorted({name for name in named if named.count(name) > 1})
     if repeated:
         raise InputError(
-            f"{path}, línea 1: hay más de una columna «{repeated[0]}». Cambia el nombre de una."
+            f"{path}, línea {line}: hay dos columnas «{repeated[0]}». Cambia el nombre de una."
         )
     for name in required:
-        if name not in names:
+        if name not in named:
             close = difflib.get_close_matches(name.lower(), [n.lower() for n in named], n=1)
             hint = next((f" ¿Querías decir «{n}»?" for n in named if [n.lower()] == close), "")
             raise InputError(f"{path}: no hay columna «{name}». Las que hay son: {there}.{hint}")
@@ -319,9 +325,8 @@ def _check_names(path, names, required):
 
 def _read_with_arrow(raw, start, encoding, names, indices, delimiter, required):
     """Lee deprisa un fichero sin sorpresas; con alguna devuelve `None`."""
-    quotes = raw.count(b'"', start)
-    if quotes % 2:
-        return None
+    if raw.find(b'"', start) >= 0 or raw.startswith(_BOM, start):
+        return None  # pyarrow y el módulo csv no entienden igual unas comillas mal puestas
     sample_end = start
     for _ in range(_SAMPLE):
         sample_end = raw.find(b"\n", sample_end) + 1
@@ -345,9 +350,7 @@ def _read_with_arrow(raw, start, encoding, names, indices, delimiter, required):
             read_options=pyarrow.csv.ReadOptions(
                 column_names=[str(i) for i in range(len(names))], encoding=encoding
             ),
-            parse_options=pyarrow.csv.ParseOptions(
-                delimiter=delimiter, newlines_in_values=quotes > 0
-            ),
+            parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, quote_char=False),
             convert_options=pyarrow.csv.ConvertOptions(
                 column_types=types,
                 include_columns=list(types),
@@ -365,22 +368,21 @@ def _read_with_arrow(raw, start, encoding, names, indices, delimiter, required):
             columns[names[i]] = column.to_numpy()
             if not len(column) or not np.isfinite(columns[names[i]]).all():
                 return None
-        elif pc.any(pc.match_substring_regex(column, r"^\s*[+-]?[.,]?[0-9]")).as_py():
+        elif pc.any(pc.match_substring_regex(column, _MAYBE_NUMBER)).as_py():
             return None
     return columns
 
 
 def _read_with_csv(path, text, header_line, names, indices, delimiter, required):
     """Lee fila a fila: más despacio, pero sabe en qué línea está cada cosa."""
-    pending = []
+    pending = []  # las líneas de la fila que se está leyendo: con comillas puede tener varias
 
     def lines():
-        for line in io.StringIO(text, newline=""):
+        for line in io.StringIO(text + "\n", newline=""):
             pending.append(line)
             yield line
 
-    reader = csv.reader(lines(), delimiter=delimiter, skipinitialspace=delimiter != "\t")
-    csv.field_size_limit(max(len(text), 1))
+    reader = csv.reader(lines(), delimiter=delimiter, skipinitialspace=True)
     values = {i: array("d") for i in indices}
     bad = {i: [] for i in indices}  # (línea, valor): las primeras; los totales van en bad_count
     bad_count = dict.fromkeys(indices, 0)
@@ -389,13 +391,15 @@ def _read_with_csv(path, text, header_line, names, indices, delimiter, required)
 
     def check_cell(i, cell, line):
         nonlocal decimal
-        mark = next((m for m in ",." if m in cell), None)
-        if mark and delimiter != "," and decimal is None and _NUMBER[mark].fullmatch(cell):
+        mark = "," if "," in cell else "."
+        is_number = _NUMBER[mark].fullmatch(cell)
+        if is_number and mark in cell and delimiter != "," and decimal is None:
             decimal = mark
         value = math.nan
-        if _NUMBER[decimal or "."].fullmatch(cell):
+        if is_number:
             has_number[i] = True
-            value = float(cell.replace(",", "."))
+            if mark not in cell or mark == (decimal or "."):
+                value = float(cell.replace(",", "."))
         if math.isfinite(value):
             values[i].append(value)
         else:
@@ -406,10 +410,11 @@ def _read_with_csv(path, text, header_line, names, indices, delimiter, required)
     rows = 0
     line = header_line + 1
     for row in reader:
-        if len(pending) > 1 and sum(piece.count('"') for piece in pending) % 2:
+        is_open = row and row[-1].endswith(("\n", "\r"))  # el fin de línea quedó entre comillas
+        if is_open and sum(piece.count('"') for piece in pending) % 2:
             raise InputError(f"{path}, línea {line}: unas comillas se abren y no se cierran.")
         row = [cell.strip() for cell in row]
-        if len(row) == len(names) and not any(row) and len(row) > 1:
+        if len(row) > 1 and not any(row):
             blank_rows.append(line)  # al final del fichero no molestan; en medio son celdas vacías
         elif any(row):
             _check_width(path, line, row, names, delimiter)
@@ -544,7 +549,7 @@ def read_metadata(folder):
         metadata = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"no existe {path}. {again}") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InputError(f"{path} está dañado: no es JSON. {again}") from None
     try:
         names = [*metadata["features"], metadata["target"]]
@@ -562,7 +567,7 @@ def read_metadata(folder):
             and all(math.isfinite(mean) and 0 < scale < math.inf for mean, scale in scales)
             and all(type(count) is int and count > 0 for count in rows)
         )
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, OverflowError):
         is_valid = False
     if not is_valid:
         raise InputError(f"{path} está dañado: le faltan datos o no cuadran. {again}")
@@ -610,7 +615,7 @@ def read_partitions(folder, metadata):
 def whole_files(*paths):
     """Da una ruta provisional por cada una y, si todo va bien, las cambia por las definitivas.
 
-    Si algo falla a medias, o se corta la luz, lo que había antes sigue estando.
+    Si algo falla a medias, o se mata el proceso, lo que había antes sigue estando.
     """
     paths = [Path(path) for path in paths]
     temporary = [path.with_name(f"{path.name}.{os.getpid()}.tmp") for path in paths]
@@ -650,8 +655,10 @@ def write_csv(path, columns):
         columns: `dict` de nombre a vector de la misma longitud.
     """
     header = io.StringIO()
-    csv.writer(header, lineterminator="\n").writerow(columns)
+    csv.writer(header, lineterminator="\n", quoting=quoting).writerow(columns)
     # pyarrow escribe diez veces más deprisa que pandas, pero pone comillas a toda la cabecera.
+    # Un «;» en un nombre, sin comillas, parecería el separador al volver a leer.
+    quoting = csv.QUOTE_ALL if any(";" in name for name in columns) else csv.QUOTE_MINIMAL
     options = pyarrow.csv.WriteOptions(include_header=False, quoting_style="none")
     with Path(path).open("wb") as file:
         file.write(header.getvalue().encode("utf-8"))

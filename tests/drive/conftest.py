@@ -1,7 +1,8 @@
 """Lo que comparten los tests de Drive: el servidor y las dos personas que lo usan."""
 
 import pytest
-from people import (
+
+from .people import (
     ANA,
     BETO,
     CLIENT_ID,
@@ -10,7 +11,7 @@ from people import (
     free_login_port,
     write_data,
 )
-from server import Drive
+from .server import Drive
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from server import Drive
+from .server import Drive
 
 CLIENT_ID = "1234567890-taller.apps.googleusercontent.com"
 CLIENT_SECRET = "GOCSPX-esto-no-va-a-git"

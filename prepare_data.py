@@ -37,9 +37,9 @@ def split(rows, validation_size, seed):
     smaller = min(validation_size, 1 - validation_size)
     groups = np.arange(int(np.ceil(rows * smaller)))
     position = np.random.default_rng(seed).random(len(groups))
-    chosen = ((groups + position) / smaller).astype(int)
+    chosen = (groups + position) / smaller
     is_chosen = np.zeros(rows, dtype=bool)
-    is_chosen[chosen[chosen < rows]] = True
+    is_chosen[chosen[chosen < rows].astype(int)] = True
     return is_chosen if smaller == validation_size else ~is_chosen
 
 

@@ -667,7 +667,13 @@ def write_csv(path, columns):
 
 def write_json(path, data):
     """Escribe JSON que Git compara bien: claves en orden, sin NaN y con fin de línea al final."""
-    text = json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    try:
+        text = json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        raise InputError(
+            "un resultado no es un número finito. ¿Son las particiones y el modelo los que "
+            "escribieron prepare_data.py y train.py? Ejecútalos otra vez (o «dvc repro»)."
+        ) from None
     Path(path).write_text(text + "\n", encoding="utf-8", newline="\n")
 
 

@@ -59,3 +59,9 @@ def template(tmp_path_factory):
 def login_port():
     if not free_login_port():
         pytest.skip("otro programa ocupa los puertos 8080 y 8090, que usa PyDrive2 para entrar")
+
+
+@pytest.fixture
+def folder(drive):
+    """La carpeta de Drive del taller: es de Ana, y Beto es Editor."""
+    return drive.add_folder(ANA, writers=[BETO])

@@ -49,6 +49,7 @@ MESSAGES = {
     "damaged": "Checkout failed for following targets",
     "missing": "Missing cache files",
     "typo": "extra keys not allowed",
+    "repeated": "already exists",
     "interrupted": "interrupted by the user",
 }
 
@@ -66,11 +67,6 @@ lines = [line for path in sorted(Path("data").glob("*.csv")) for line in path.op
 total = sum(int(line.split(",")[1]) for line in lines)
 Path("total.txt").write_text(f"{total}\\n")
 """
-
-
-@pytest.fixture
-def folder(drive):
-    return drive.add_folder(ANA, writers=[BETO])
 
 
 def wait_for(condition, seconds=30):
@@ -254,6 +250,12 @@ def test_drive_misspelt_setting(drive, ana, template, folder):
     ana.start_project(template, folder)
     wrong = ("remote", "modify", "--local", "myremote", "gdrive_clientid", "x")
     assert MESSAGES["typo"] in ana.dvc(*wrong, status=251)
+
+
+def test_drive_remote_that_was_there_already(drive, ana, template, folder):
+    ana.start_project(template, folder)
+    again = ("remote", "add", "--default", "myremote", f"gdrive://{folder}")
+    assert MESSAGES["repeated"] in ana.dvc(*again, status=251)
 
 
 # --- permisos sobre la carpeta ----------------------------------------------------------------

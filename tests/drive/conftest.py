@@ -1,6 +1,11 @@
 """Lo que comparten los tests de Drive: el servidor y las dos personas que lo usan."""
 
+import getpass
+import tempfile
+from pathlib import Path
+
 import pytest
+from filelock import FileLock
 
 from .people import (
     ANA,
@@ -56,7 +61,15 @@ def template(tmp_path_factory):
 
 
 @pytest.fixture
-def login_port():
+def login_turn():
+    """Si alguien más pasa estas pruebas a la vez, los puertos de la entrada van por turnos."""
+    lock = Path(tempfile.gettempdir()) / f"taller-dvc-drive-{getpass.getuser()}.lock"
+    with FileLock(lock, timeout=120):
+        yield
+
+
+@pytest.fixture
+def login_port(login_turn):
     if not free_login_port():
         pytest.skip("otro programa ocupa los puertos 8080 y 8090, que usa PyDrive2 para entrar")
 

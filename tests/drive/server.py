@@ -39,6 +39,7 @@ LOGIN, TOKENS, API = "accounts.google.com", "oauth2.googleapis.com", "www.google
 HOSTS = (LOGIN, TOKENS, API)
 # El cliente de OAuth que DVC trae de fábrica, y que Google bloquea.
 BUILT_IN_CLIENT = "710796635688-iivsgbgsb6uv1fap6635dhvuei09o66c.apps.googleusercontent.com"
+FILES, UPLOADS = "/drive/v2/files", "/upload/drive/v2/files"
 FOLDER_TYPE = "application/vnd.google-apps.folder"
 # Un servidor que espera para siempre colgaría también los tests.
 LONGEST_WAIT = 60
@@ -300,36 +301,32 @@ class Drive:
         email = self._access.get(headers.get("Authorization", "").removeprefix("Bearer "))
         if email is None:
             raise DriveError(401, "authError", "Invalid Credentials")
-        upload_id, media = query.get("upload_id"), query.get("alt") == "media"
-        file_id = path.removeprefix("/drive/v2/files/") if "/files/" in path else None
-        match method, path.split("/drive/")[0], file_id:
-            case "GET", "", None:
-                operation, action = "list", lambda: self._list(email, query)
-            case "GET", "", _ if media:
-                item = self._find(email, file_id)
-                # DVC guarda en un objeto aparte, «.dir», la lista de los ficheros de una carpeta.
-                operation = "download list" if item.title.endswith(".dir") else "download"
-                action = lambda: self._download(item)  # noqa: E731
-            case "GET", "", _:
-                operation, action = "get", lambda: self._find(email, file_id).metadata()
-            case "POST", "", None:
-                operation, action = "insert", lambda: self._insert(email, json.loads(body))
-            case "POST", "/upload", None:
-                operation, action = "start", lambda: self._start_upload(email, json.loads(body))
-            case "PUT", "/upload", None if upload_id in self._uploads:
-                operation, action = "upload", lambda: self._upload(upload_id, body)
-            case "DELETE", "", str():
-                operation, action = "delete", lambda: self._delete(email, file_id)
-            case _:
-                return self._unknown(f"{method} {API}{path}")
+        file_id = path.removeprefix(f"{FILES}/")
+        one = f"{FILES}/{file_id}"
+        routes = {
+            ("GET", FILES): ("list", lambda: self._list(email, query)),
+            ("POST", FILES): ("insert", lambda: self._insert(email, json.loads(body))),
+            ("POST", UPLOADS): ("start", lambda: self._start_upload(email, json.loads(body))),
+            ("PUT", UPLOADS): ("upload", lambda: self._upload(query["upload_id"], body)),
+            ("GET", one): ("get", lambda: self._find(email, file_id).metadata()),
+            ("DELETE", one): ("delete", lambda: self._delete(email, file_id)),
+        }
+        if query.get("alt") == "media":
+            item = self._find(email, file_id)
+            # DVC guarda en un objeto aparte, «.dir», la lista de los ficheros de una carpeta.
+            operation = "download list" if item.title.endswith(".dir") else "download"
+            routes["GET", one] = (operation, lambda: self._download(item))
+        if (method, path) not in routes:
+            return self._unknown(f"{method} {API}{path}")
+        operation, action = routes[method, path]
         with self._lock:
             self.requests.append((email, operation))
             fault = self._next_fault(operation)
-        if fault is None:
-            with self._lock:
-                answer = action()
-            return answer if isinstance(answer, Answer) else Answer(answer)
-        return self._break(fault, action)
+        if fault is not None:
+            return self._break(fault, action)
+        with self._lock:
+            answer = action()
+        return answer if isinstance(answer, Answer) else Answer(answer)
 
     def _next_fault(self, operation: str) -> Fault | None:
         for fault in self._faults:
@@ -416,7 +413,7 @@ class Drive:
             raise DriveError(403, "storageQuotaExceeded", message)
         upload_id = secrets.token_urlsafe()
         self._uploads[upload_id] = (email, metadata)
-        location = f"https://{API}/upload/drive/v2/files?uploadType=resumable&upload_id={upload_id}"
+        location = f"https://{API}{UPLOADS}?uploadType=resumable&upload_id={upload_id}"
         return Answer("", 200, {"Location": location})
 
     def _upload(self, upload_id: str, body: bytes) -> dict:

@@ -238,7 +238,7 @@ def test_drive_without_login_nor_browser(drive, ana, template, folder):
     assert MESSAGES["no_browser"] in ana.dvc("push", status=255)
 
 
-def test_drive_login_ports_taken(drive, ana, template, folder):
+def test_drive_login_ports_taken(drive, ana, template, folder, login_turn):
     ana.start_project(template, folder)
     shutil.rmtree(ana.login_cache)
     ana.open_browser()

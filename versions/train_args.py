@@ -1,0 +1,138 @@
+"""Entrena una regresión lineal con descenso de gradiente.
+
+Lee las particiones que escribe prepare_data.py y escribe, con el nombre de la ejecución:
+    models/NAME.pt      los pesos
+    metrics/NAME.json   la pérdida final, con las épocas y la tasa de aprendizaje
+    metrics/NAME.csv    la pérdida de cada época
+    metrics/NAME.png    la curva de pérdida
+
+    python train_args.py
+    python train_args.py --name args --epochs 100 --lr 0.1
+"""
+
+import checks  # el primero, para que Ctrl-C responda mientras se carga lo demás
+
+# isort: split
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure  # sin pyplot, que tarda el doble y aquí no hay ventanas
+from torch.nn.functional import mse_loss
+from tqdm import tqdm
+
+from model import LinearRegression
+
+BATCH = 2**18  # filas por lote: caben en la caché del procesador, y así va el doble de deprisa
+
+
+def batch_losses(model, features, target):
+    """Da lo que pone cada lote de filas en el error cuadrático medio: sumados, son la pérdida."""
+    for x, y in zip(features.split(BATCH), target.split(BATCH), strict=True):
+        yield mse_loss(model(x), y, reduction="sum") / len(target)
+
+
+def train(model, train_set, validation_set, epochs, lr):
+    """Ajusta `model` con descenso de gradiente: un paso por época, con todas las filas.
+
+    Args:
+        model: `LinearRegression`; se modifica.
+        train_set, validation_set: pares (features, target) de tensores float32 tipificados, de
+            forma (filas, columnas) y (filas, 1).
+        epochs: número de pasos.
+        lr: tasa de aprendizaje.
+
+    Returns:
+        Lista de pares (train_loss, validation_loss), uno por época: error cuadrático medio de los
+        datos tipificados, sin unidades. El de entrenamiento es el de antes de dar el paso.
+
+    Raises:
+        checks.InputError: si la pérdida deja de ser un número finito.
+    """
+    history = []
+    for epoch in tqdm(range(1, epochs + 1), desc="Entrenando", disable=None, delay=1, leave=False):
+        model.zero_grad()
+        train_loss = 0.0
+        for loss in batch_losses(model, *train_set):
+            loss.backward()  # suma al gradiente lo que pone este lote
+            train_loss += loss.item()
+        with torch.no_grad():
+            # Es el paso de torch.optim.SGD. Escrito así no se carga torch.optim, que tarda más
+            # que todo el entrenamiento.
+            for parameter in model.parameters():
+                parameter -= lr * parameter.grad
+            validation_loss = sum(loss.item() for loss in batch_losses(model, *validation_set))
+        history.append((train_loss, validation_loss))
+        if not (math.isfinite(train_loss) and math.isfinite(validation_loss)):
+            raise checks.InputError(
+                f"la pérdida ya no es un número en la época {epoch}: el entrenamiento diverge. "
+                f"Prueba con una tasa de aprendizaje (--lr) menor que {lr:g}."
+            )
+    return history
+
+
+def plot_loss(history, title):
+    """Dibuja la curva de pérdida. Devuelve la `Figure`."""
+    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
+    axes = figure.subplots()
+    steps = range(1, len(history) + 1)
+    axes.plot(steps, [loss for loss, _ in history], label="entrenamiento", color="tab:blue")
+    axes.plot(steps, [loss for _, loss in history], "--", label="validación", color="tab:orange")
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.set(title=title, xlabel="época", ylabel="error cuadrático medio (datos tipificados)")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
+
+
+def parse_args():
+    parser = checks.Parser(__doc__)
+    parser.add_argument("--name", type=checks.run_name, default="args", help="ejecución")
+    parser.add_argument("--epochs", type=checks.epochs, default=100, help="épocas")
+    parser.add_argument("--lr", type=checks.learning_rate, default=0.1, help="tasa de aprendizaje")
+    parser.add_argument("--seed", type=checks.seed, default=42, help="semilla de los pesos")
+    parser.add_argument("--partitions", type=Path, default=Path("partitions"), help="carpeta")
+    parser.add_argument("--models", type=Path, default=Path("models"), help="carpeta")
+    parser.add_argument("--metrics", type=Path, default=Path("metrics"), help="carpeta")
+    return parser.parse_args()
+
+
+def main():
+    args = parse_args()
+    metadata = checks.read_metadata(args.partitions)
+    train_set, validation_set = (
+        [torch.as_tensor(array, dtype=torch.float32) for array in partition]
+        for partition in checks.read_partitions(args.partitions, metadata)
+    )
+
+    torch.manual_seed(args.seed)
+    model = LinearRegression(in_features=len(metadata["features"]), out_features=1)
+    history = train(model, train_set, validation_set, args.epochs, args.lr)
+    train_loss, validation_loss = history[-1]
+    weights = io.BytesIO()  # con una ruta, torch.save guardaría dentro el nombre provisional
+    torch.save(model.state_dict(), weights)
+    title = f"Pérdida de «{args.name}» ({args.epochs} épocas, lr {args.lr:g})"
+
+    with checks.whole_files(
+        args.models / f"{args.name}.pt",
+        args.metrics / f"{args.name}.json",
+        args.metrics / f"{args.name}.csv",
+        args.metrics / f"{args.name}.png",
+    ) as (model_path, json_path, csv_path, png_path):
+        model_path.write_bytes(weights.getvalue())
+        metrics = {"epochs": args.epochs, "lr": args.lr}
+        metrics |= {"train_loss": train_loss, "validation_loss": validation_loss}
+        checks.write_metrics(json_path, metrics)
+        losses = np.array(history, dtype=np.float32)
+        epoch = np.arange(1, args.epochs + 1)
+        table = {"epoch": epoch, "train_loss": losses[:, 0], "validation_loss": losses[:, 1]}
+        checks.write_csv(csv_path, table)
+        plot_loss(history, title).savefig(png_path, format="png")
+    print(f"{args.name}: pérdida {train_loss:.6g} al entrenar, {validation_loss:.6g} al validar.")
+
+
+if __name__ == "__main__":
+    checks.run(main)

@@ -38,6 +38,7 @@ MESSAGES = {
     "wrong_secret": "invalid_client: The provided client secret is invalid.",
     "wrong_secret_login": "OAuth2 code exchange failed: invalid_client",
     "expired": "invalid_grant: Token has been expired or revoked.",
+    "whole_link": "File not found: https",
     "not_found": "HttpError 404",
     "reader": "The user does not have sufficient permissions for this file.",
     "service_account": "Service Accounts do not have storage quota.",
@@ -270,6 +271,14 @@ def test_drive_folder_without_access(drive, ana, template, command, status):
     output = ana.dvc(*arguments, status=status)
     assert MESSAGES["not_found"] in output
     assert "File not found" in output
+
+
+def test_drive_whole_link_instead_of_the_id(drive, ana, template, folder):
+    ana.start_project(template, f"https://drive.google.com/drive/folders/{folder}")
+    assert MESSAGES["whole_link"] in ana.dvc("push", status=255)
+    ana.dvc("remote", "modify", "myremote", "url", f"gdrive://{folder}")
+    ana.dvc("push")
+    assert len(drive.files()) == OBJECTS
 
 
 def test_drive_reader_pulls_but_cannot_push(drive, ana, beto, template):

@@ -96,11 +96,10 @@ def plot_predictions(x, labels, predictions, axis_names, lines):
         axis_names: textos; el primero es el del eje x y el último, el del eje y.
         lines: líneas del título.
     """
-    order = np.argsort(x, kind="stable")
-    shown = order[np.linspace(0, len(x) - 1, min(len(x), MAX_POINTS)).astype(int)]
+    shown = np.linspace(0, len(x) - 1, min(len(x), MAX_POINTS)).astype(int)
     note = "" if len(shown) == len(x) else f" ({len(shown)} de {len(x)})"
-    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
-    axes = figure.subplots()
+    figure = Figure(figsize=(6.4, 4.8))
+    axes = figure.add_axes((0.13, 0.11, 0.84, 0.74))
     axes.plot(x[shown], labels[shown], "o", color="blue", markersize=5, label=f"etiquetas{note}")
     axes.plot(x[shown], predictions[shown], ".", color="red", markersize=3, label="predicciones")
     axes.set_title("\n".join(lines), fontsize=10)
@@ -129,7 +128,7 @@ def main():
 
     model = load_model(args.models / f"{args.name}.pt", len(metadata["features"]))
     with torch.no_grad():
-        outputs = model(torch.as_tensor(features, dtype=torch.float32)).double().numpy()
+        outputs = model(torch.tensor(features, dtype=torch.float32)).double().numpy()
     features = features * scales[:-1] + means[:-1]
     labels = target[:, 0] * scales[-1] + means[-1]
     predictions = outputs[:, 0] * scales[-1] + means[-1]

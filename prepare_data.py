@@ -14,7 +14,6 @@ import checks  # el primero, para que Ctrl-C responda mientras se carga lo demá
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from sklearn.preprocessing import StandardScaler
 
 UNITS = {"celsius": "°C", "fahrenheit": "°F", "kelvin": "K"}
@@ -47,23 +46,24 @@ def standardize(train, validation):
     """Tipifica las dos particiones con la media y la desviación de la de entrenamiento.
 
     Args:
-        train, validation: `DataFrame` con las mismas columnas, en sus unidades.
+        train, validation: matrices de forma (filas, columnas), en sus unidades.
 
     Returns:
-        `(train, validation, scaler)`: matrices de forma (filas, columnas) y el `StandardScaler`.
+        `(train, validation, scaler)`: las matrices sin unidades y el `StandardScaler`.
     """
     scaler = StandardScaler().fit(train)
-    return scaler.transform(train), scaler.transform(validation), scaler
+    # Nueve decimales sobran, y el fichero se lee y se escribe antes que con diecisiete.
+    return scaler.transform(train).round(9), scaler.transform(validation).round(9), scaler
 
 
-def describe(scaler, columns, train_rows, validation_rows):
+def describe(scaler, names, train_rows, validation_rows):
     """Reúne en un `dict` los metadatos: columnas, media y escala de cada una, filas y unidades."""
     return {
-        "features": columns[:-1],
-        "target": columns[-1],
+        "features": names[:-1],
+        "target": names[-1],
         "columns": {
             name: {"mean": float(mean), "scale": float(scale), "unit": UNITS.get(name, "")}
-            for name, mean, scale in zip(columns, scaler.mean_, scaler.scale_, strict=True)
+            for name, mean, scale in zip(names, scaler.mean_, scaler.scale_, strict=True)
         },
         "rows": {"train": train_rows, "validation": validation_rows},
     }
@@ -91,21 +91,22 @@ def parse_args():
 def main():
     args = parse_args()
     required = [*(args.features or []), args.target]
-    table = pd.DataFrame(checks.read_columns(args.input, required, others=not args.features))
-    features = args.features or [name for name in table.columns if name != args.target]
-    table = table[[*features, args.target]]
+    columns = checks.read_columns(args.input, required, others=not args.features)
+    features = args.features or [name for name in columns if name != args.target]
+    names = [*features, args.target]
+    table = np.column_stack([columns[name] for name in names])
 
     is_validation = split(len(table), args.validation_size, args.seed)
     train, validation = table[~is_validation], table[is_validation]
-    checks.check_partitions(args.input, train, validation)
+    checks.check_partitions(args.input, names, train, validation)
     scaled_train, scaled_validation, scaler = standardize(train, validation)
-    metadata = describe(scaler, list(table.columns), len(train), len(validation))
+    metadata = describe(scaler, names, len(train), len(validation))
 
-    names = ("train.csv", "validation.csv", "metadata.json")
-    with checks.whole_files(*(args.output / name for name in names)) as paths:
-        checks.write_csv(paths[0], dict(zip(table.columns, scaled_train.T, strict=True)))
-        checks.write_csv(paths[1], dict(zip(table.columns, scaled_validation.T, strict=True)))
-        checks.write_json(paths[2], metadata)
+    outputs = [args.output / file for file in ("train.csv", "validation.csv", "metadata.json")]
+    with checks.whole_files(*outputs) as (train_path, validation_path, metadata_path):
+        checks.write_csv(train_path, dict(zip(names, scaled_train.T, strict=True)))
+        checks.write_csv(validation_path, dict(zip(names, scaled_validation.T, strict=True)))
+        checks.write_json(metadata_path, metadata)
     print(f"{args.output}: {len(train)} filas para entrenar y {len(validation)} para validar.")
 
 

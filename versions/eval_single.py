@@ -101,8 +101,8 @@ def plot_predictions(x, labels, predictions, axis_names, lines):
     """
     shown = np.linspace(0, len(x) - 1, min(len(x), MAX_POINTS)).astype(int)
     note = "" if len(shown) == len(x) else f" ({len(shown)} de {len(x)})"
-    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
-    axes = figure.subplots()
+    figure = Figure(figsize=(6.4, 4.8))
+    axes = figure.add_axes((0.13, 0.11, 0.84, 0.74))
     axes.plot(x[shown], labels[shown], "o", color="blue", markersize=5, label=f"etiquetas{note}")
     axes.plot(x[shown], predictions[shown], ".", color="red", markersize=3, label="predicciones")
     axes.set_title("\n".join(lines), fontsize=10)
@@ -121,7 +121,7 @@ def main():
 
     model = load_model(MODELS / f"{NAME}.pt", len(metadata["features"]))
     with torch.no_grad():
-        outputs = model(torch.as_tensor(features, dtype=torch.float32)).double().numpy()
+        outputs = model(torch.tensor(features, dtype=torch.float32)).double().numpy()
     features = features * scales[:-1] + means[:-1]
     labels = target[:, 0] * scales[-1] + means[-1]
     predictions = outputs[:, 0] * scales[-1] + means[-1]

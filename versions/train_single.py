@@ -81,13 +81,14 @@ def train(model, train_set, validation_set, epochs, lr):
 
 def plot_loss(history, title):
     """Dibuja la curva de pérdida. Devuelve la `Figure`."""
-    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
-    axes = figure.subplots()
+    figure = Figure(figsize=(6.4, 4.8))
+    axes = figure.add_axes((0.13, 0.11, 0.84, 0.8))
     steps = range(1, len(history) + 1)
     axes.plot(steps, [loss for loss, _ in history], label="entrenamiento", color="tab:blue")
     axes.plot(steps, [loss for _, loss in history], "--", label="validación", color="tab:orange")
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:g}")
+    axes.minorticks_off()
     axes.set(title=title, xlabel="época", ylabel="error cuadrático medio (datos tipificados)")
     axes.grid(alpha=0.3)
     axes.legend()
@@ -97,7 +98,7 @@ def plot_loss(history, title):
 def main():
     metadata = checks.read_metadata(PARTITIONS)
     train_set, validation_set = (
-        [torch.as_tensor(array, dtype=torch.float32) for array in partition]
+        [torch.tensor(array, dtype=torch.float32) for array in partition]
         for partition in checks.read_partitions(PARTITIONS, metadata)
     )
 

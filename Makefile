@@ -4,7 +4,7 @@
 PYTHON := python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: repro test bench lint remote
+.PHONY: repro test bench lint remote constraints
 
 repro: .venv/installed
 	test -e data/training.csv || dvc pull data
@@ -26,6 +26,10 @@ remote: .venv/installed
 	rm -rf remote
 	dvc push --remote embedded
 	git add --force --all remote
+
+# Rehace constraints.txt. Para subir todo a lo más nuevo, bórralo antes.
+constraints:
+	grep --no-filename "^[^-]" requirements.txt requirements-dev.txt | uv pip compile - --universal --python-version 3.11 --annotation-style line --custom-compile-command "make constraints" --quiet --output-file constraints.txt
 
 .venv/installed: requirements.txt constraints.txt
 	@$(PYTHON) -c "import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else f'Error: hace falta Python 3.11, 3.12 o 3.13, y $(PYTHON) es {v[0]}.{v[1]}. Prueba: make PYTHON=python3.12 repro')"

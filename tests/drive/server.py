@@ -433,7 +433,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     drive: Drive
     protocol_version = "HTTP/1.1"
-    timeout = LONGEST_WAIT
+    # Si se cierra antes una conexión parada, una subida de cientos de ficheros falla al final.
+    timeout = 240
     host: str | None = None
 
     def do_CONNECT(self) -> None:

@@ -28,8 +28,9 @@ WHO = {
     "Entrar otra vez, o con otra cuenta": "ana",
     "En un ordenador sin navegador": "servidor",
 }
-# Se vieron a mano: para provocarlos hace falta otro entorno, con otros paquetes.
+# Se vieron a mano: hacen falta minutos de espera, o un entorno con otros paquetes.
 SEEN_BY_HAND = {
+    "EOF occurred in violation of protocol",
     "gdrive is supported, but requires 'dvc-gdrive'",
     "module 'lib' has no attribute 'GEN_EMAIL'",
 }

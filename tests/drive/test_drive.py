@@ -141,6 +141,15 @@ def test_drive_keeps_the_files_of_others(drive, ana, beto, template, folder):
     assert drive.files().items() >= kept.items()
 
 
+def test_drive_server_refuses_and_records_any_other_host(drive, ana):
+    """Sin esto, que la lista de peticiones ajenas acabe vacía no probaría nada."""
+    script = "import sys, urllib.request as u; u.urlopen(sys.argv[1])"
+    ana.run(sys.executable, "-c", script, "https://example.com/", status=1)
+    ana.run(sys.executable, "-c", script, "http://example.com/", status=1)
+    assert drive.blocked == ["example.com:443", "http://example.com/"]
+    drive.blocked.clear()
+
+
 # --- entrar -----------------------------------------------------------------------------------
 
 

@@ -47,7 +47,7 @@ def _git_config(home):
 
 @pytest.fixture(scope="session")
 def run(env):
-    """`run("dvc", "repro", cwd=carpeta)`: ejecuta, exige el estado `status` y devuelve el proceso."""
+    """`run("dvc", "repro", cwd=carpeta)` ejecuta, exige el estado y devuelve el proceso."""
 
     def run(*command, cwd, status=0, timeout=120, **variables):
         command = [str(part) for part in command]

@@ -20,6 +20,8 @@ import subprocess
 import sys
 import sysconfig
 import textwrap
+import urllib.error
+import urllib.request
 from collections import namedtuple
 from functools import lru_cache
 from pathlib import Path
@@ -45,6 +47,7 @@ VERSIONS = {
 }
 # Para que los programas a los que se llama hablen en inglés y en UTF-8, y no abran el navegador.
 QUIET = {"LANGUAGE": "C", "PYTHONIOENCODING": "utf-8", "GDRIVE_NON_INTERACTIVE": "1"}
+QUIET["DVC_NO_ANALYTICS"] = "1"
 QUIET["PYTHONSAFEPATH"] = "1"  # un json.py del participante no debe estorbar a DVC
 
 
@@ -239,6 +242,7 @@ REASONS = {  # lo que escribe DVC cuando no llega al remote, y lo que quiere dec
     "File not found": f"el ID de la carpeta está mal, o no la ve tu cuenta de Google. {DRIVE}",
     "HttpError 403": f"tu cuenta de Google no tiene permiso: pide ser Editor. {DRIVE}",
     "acquire lock": "hay otra orden de DVC en marcha en esta carpeta: espera a que termine.",
+    "Unable to find the server": "no se llega a Google: mira si hay conexión.",
     "onnect": "no se llega al remote: mira si hay conexión y si la dirección está bien escrita.",
 }
 
@@ -355,10 +359,8 @@ def conflict_steps():
             why += "tu versión; con --theirs, con la que llegaba. "
             if not git("ls-files", "--unmerged", "--", name)[1]:
                 command = f"git log --oneline -- {name}"
-                why = (
-                    f"Hay marcas de conflicto en un commit de {name}. Elige un commit de antes, y "
-                )
-                why += f"recupéralo: git checkout HASH -- {name}. "
+                why = f"Hay marcas de conflicto en {name}, y ya están en un commit. Elige uno de "
+                why += f"antes y recupéralo: git checkout HASH -- {name}. "
             yield Step(False, f"{name}, sin conflictos", command, f"{why}Después, dvc repro.")
 
 
@@ -384,7 +386,7 @@ def settings():
     if status != 0:
         return None
     found = re.findall(r"(?m)^([^\t\r\n]*)\t([^=\r\n]+)=(.*?)\r?$", output)
-    return {key: (value, Path(origin).name) for origin, key, value in found}
+    return {key: (value, Path(origin)) for origin, key, value in found}
 
 
 def default_remote():
@@ -413,7 +415,7 @@ def drive_problem(name):
     options = ["gdrive_client_id", "gdrive_client_secret"]
     found = {option: settings().get(f"remote.{name}.{option}") for option in options}
     for option in options:
-        if found[option] and found[option][1] == "config":
+        if found[option] and found[option][1] == Path(".dvc/config"):
             why = f"{option} está en .dvc/config, que va a Git. Quítalo, y escríbelo con --local. "
             return f"dvc remote modify --unset {name} {option}", why + DRIVE
     if f"remote.{name}.gdrive_use_service_account" in settings():
@@ -425,17 +427,28 @@ def drive_problem(name):
     return "", ""
 
 
+def unreachable(url):
+    """Por qué no se llega al remote, en los casos en que DVC daría por hecho que está vacío."""
+    folder = Path(url)
+    can_be_made = folder.parent.is_dir() and not folder.exists()
+    if folder.is_absolute() and not folder.is_dir() and not can_be_made:
+        return f"no existe la carpeta del remote, {url}. Conecta su disco, o corrige la ruta."
+    if url.startswith("http"):
+        try:
+            urllib.request.urlopen(url, timeout=10).close()
+        except urllib.error.HTTPError:
+            pass  # ha contestado
+        except (OSError, ValueError):
+            return REASONS["onnect"]
+    return ""
+
+
 @lru_cache(maxsize=99)
 def not_in_remote():
     """Lo que aún no está en el remote: `(lista de rutas, motivo)`; `None` si no se puede saber."""
-    url = default_remote()[1]
-    folder = Path(url)
-    if (
-        folder.is_absolute()
-        and not folder.is_dir()
-        and (folder.exists() or not folder.parent.is_dir())
-    ):
-        return None, f"no existe la carpeta del remote, {url}. Conecta su disco, o corrige la ruta."
+    trouble = unreachable(default_remote()[1])
+    if trouble:
+        return None, trouble
     status, output, errors = dvc("status", "--cloud", "--json")
     if status != 0:
         return None, reason(errors)
@@ -553,7 +566,11 @@ def check():
         print("\nTodo hecho.")
         return
     print_next(*filter(None, [pending[0].command]))
-    print(textwrap.fill(f"Por qué: {pending[0].why}", 90, break_long_words=False))
+    print(
+        textwrap.fill(
+            f"Por qué: {pending[0].why}", 90, break_long_words=False, break_on_hyphens=False
+        )
+    )
     sys.exit(1)
 
 

@@ -23,14 +23,17 @@ IN_GIT = r"(metrics|evaluations)/(\w+\.json|\.gitignore)|(models|partitions)/\.g
 
 
 def look(run, folder, **variables):
-    """Lo que dice `comprobar`: estado, {paso: hecho}, la orden siguiente y el texto entero."""
+    """Lo que dice `comprobar`: estado, {paso: marca}, orden siguiente y texto en una línea."""
     done = run("python", "taller.py", "comprobar", cwd=folder, status=None, **variables)
     assert not done.stderr
     steps = {title: mark for mark, title in re.findall(r"(?m)^\[(.)\] (.*)$", done.stdout)}
     following = re.findall(r"(?m)^    (.*)$", done.stdout)
     assert done.returncode == (0 if set(steps.values()) == {"x"} else 1)
     return SimpleNamespace(
-        status=done.returncode, steps=steps, next=" ".join(following), text=done.stdout
+        status=done.returncode,
+        steps=steps,
+        next=" ".join(following),
+        text=" ".join(done.stdout.split()),
     )
 
 
@@ -206,3 +209,61 @@ def test_the_pipeline_asks_for_little_when_little_changes(with_args, run):
     assert "--epochs 90" in path.read_text(encoding="utf-8")
     commit(run, folder, "90 épocas")
     run("python", "taller.py", "usar", "loop", cwd=folder)
+
+
+# --- accidentes de quien ya ha andado el camino ---
+
+
+def test_conflict_marks_in_the_lock(with_args, run):
+    """Dos ramas que cambian la misma línea de dvc.lock, con `git merge` de verdad."""
+    folder, _ = with_args
+    run("git", "branch", "otra", cwd=folder)
+    for branch, line in ((None, "# una\n"), ("otra", "# otra\n")):
+        if branch:
+            run("git", "switch", "--quiet", branch, cwd=folder)
+        with (folder / "model.py").open("a", newline="\n") as file:
+            file.write(line)
+        run("dvc", "commit", "--force", cwd=folder)
+        run("git", "commit", "--quiet", "--all", "--message", line.strip("# \n"), cwd=folder)
+    run("git", "merge", "-", cwd=folder, status=1)
+    assert "<<<<<<< " in (folder / "dvc.lock").read_text()
+
+    seen = look(run, folder)
+    assert seen.next == "git checkout --ours dvc.lock"
+    assert mark(seen, "dvc.lock, sin conflictos") == " "
+    assert mark(seen, "dvc repro") == "?"
+    run(*seen.next.split(), cwd=folder)
+    seen = look(run, folder)
+    assert "dvc.lock, sin conflictos" not in seen.steps and seen.next == "dvc repro"
+
+
+def test_pushed_to_git_but_not_to_dvc(with_args, run):
+    folder, remote = with_args
+    server = folder.parent / "servidor.git"
+    run("git", "init", "--quiet", "--bare", server, cwd=folder)
+    run("git", "remote", "add", "origin", server, cwd=folder)
+    shutil.rmtree(remote)
+    remote.mkdir()
+    run("dvc", "push", "data", cwd=folder)
+    seen = look(run, folder)
+    assert seen.next == "dvc push" and "git push" not in seen.text
+    run("git", "push", "--quiet", "--set-upstream", "origin", "HEAD", cwd=folder)
+    seen = look(run, folder)
+    assert seen.next == "dvc push" and "Ya has hecho git push" in seen.text
+    run("dvc", "push", cwd=folder)
+    assert look(run, folder).status == 0
+
+
+def test_a_remote_that_cannot_be_reached(with_args, run):
+    """Un disco que no está, y un servidor que no contesta."""
+    folder, remote = with_args
+    shutil.rmtree(remote)
+    gone = remote.parent / "disco" / "almacen"
+    run("dvc", "remote", "modify", "myremote", "url", "../disco/almacen", cwd=folder)
+    seen = look(run, folder)
+    assert mark(seen, "dvc push data") == "?" and "no existe la carpeta del remote" in seen.text
+    gone.mkdir(parents=True)
+    assert mark(look(run, folder), "dvc push data") == " "
+    run("dvc", "remote", "add", "--default", "lejos", "http://127.0.0.1:9/datos", cwd=folder)
+    seen = look(run, folder)
+    assert mark(seen, "dvc push data") == "?" and "no se llega al remote" in seen.text

@@ -351,7 +351,9 @@ def _read_with_arrow(raw, start, encoding, names, indices, delimiter, required):
         table = pyarrow.csv.read_csv(
             pa.BufferReader(pa.py_buffer(memoryview(raw)[start:])),
             read_options=pyarrow.csv.ReadOptions(
-                column_names=[str(i) for i in range(len(names))], encoding=encoding
+                column_names=[str(i) for i in range(len(names))],
+                encoding=encoding,
+                block_size=min(len(raw) + 1, 2**30),  # de una vez: no hay trozos que juntar
             ),
             parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, quote_char=False),
             convert_options=pyarrow.csv.ConvertOptions(
@@ -369,7 +371,7 @@ def _read_with_arrow(raw, start, encoding, names, indices, delimiter, required):
         column = table[str(i)]
         if i in numeric:
             # to_numpy() importaría pandas, que tarda más que leer el fichero.
-            columns[names[i]] = np.concatenate([np.from_dlpack(part) for part in column.chunks])
+            columns[names[i]] = np.from_dlpack(column.combine_chunks())
             if not len(column) or not np.isfinite(columns[names[i]]).all():
                 return None
         elif pc.any(pc.match_substring_regex(column, _MAYBE_NUMBER)).as_py():
@@ -663,7 +665,7 @@ def write_csv(path, columns):
     header = io.StringIO()
     csv.writer(header, lineterminator="\n", quoting=quoting).writerow(columns)
     # pyarrow escribe diez veces más deprisa que pandas, pero pone comillas a toda la cabecera.
-    options = pyarrow.csv.WriteOptions(include_header=False, quoting_style="none")
+    options = pyarrow.csv.WriteOptions(include_header=False, quoting_style="none", batch_size=2**16)
     with Path(path).open("wb") as file:
         file.write(header.getvalue().encode("utf-8"))
         arrays = [_to_arrow(values) for values in columns.values()]

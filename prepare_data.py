@@ -14,7 +14,6 @@ import checks  # el primero, para que Ctrl-C responda mientras se carga lo demá
 from pathlib import Path
 
 import numpy as np
-from sklearn.preprocessing import StandardScaler
 
 UNITS = {"celsius": "°C", "fahrenheit": "°F", "kelvin": "K"}
 
@@ -49,21 +48,24 @@ def standardize(train, validation):
         train, validation: matrices de forma (filas, columnas), en sus unidades.
 
     Returns:
-        `(train, validation, scaler)`: las matrices sin unidades y el `StandardScaler`.
+        `(train, validation, mean, scale)`: las matrices sin unidades, y dos vectores de forma
+        (columnas,) en las unidades de cada columna.
     """
-    scaler = StandardScaler().fit(train)
+    # Es lo que hace StandardScaler. Importar scikit-learn tarda más que todo lo demás junto.
+    mean, scale = train.mean(axis=0), train.std(axis=0)
     # Nueve decimales sobran, y el fichero se lee y se escribe antes que con diecisiete.
-    return scaler.transform(train).round(9), scaler.transform(validation).round(9), scaler
+    train, validation = (((rows - mean) / scale).round(9) for rows in (train, validation))
+    return train, validation, mean, scale
 
 
-def describe(scaler, names, train_rows, validation_rows):
+def describe(names, mean, scale, train_rows, validation_rows):
     """Reúne en un `dict` los metadatos: columnas, media y escala de cada una, filas y unidades."""
     return {
         "features": names[:-1],
         "target": names[-1],
         "columns": {
-            name: {"mean": float(mean), "scale": float(scale), "unit": UNITS.get(name, "")}
-            for name, mean, scale in zip(names, scaler.mean_, scaler.scale_, strict=True)
+            name: {"mean": float(mean[i]), "scale": float(scale[i]), "unit": UNITS.get(name, "")}
+            for i, name in enumerate(names)
         },
         "rows": {"train": train_rows, "validation": validation_rows},
     }
@@ -94,18 +96,19 @@ def main():
     columns = checks.read_columns(args.input, required, others=not args.features)
     features = args.features or [name for name in columns if name != args.target]
     names = [*features, args.target]
-    table = np.column_stack([columns[name] for name in names])
-
-    is_validation = split(len(table), args.validation_size, args.seed)
-    train, validation = table[~is_validation], table[is_validation]
+    is_validation = split(len(columns[args.target]), args.validation_size, args.seed)
+    train, validation = (
+        np.array([columns[name][rows] for name in names]).T
+        for rows in (~is_validation, is_validation)
+    )
     checks.check_partitions(args.input, names, train, validation)
-    scaled_train, scaled_validation, scaler = standardize(train, validation)
-    metadata = describe(scaler, names, len(train), len(validation))
+    train, validation, mean, scale = standardize(train, validation)
+    metadata = describe(names, mean, scale, len(train), len(validation))
 
     outputs = [args.output / file for file in ("train.csv", "validation.csv", "metadata.json")]
     with checks.whole_files(*outputs) as (train_path, validation_path, metadata_path):
-        checks.write_csv(train_path, dict(zip(names, scaled_train.T, strict=True)))
-        checks.write_csv(validation_path, dict(zip(names, scaled_validation.T, strict=True)))
+        checks.write_csv(train_path, dict(zip(names, train.T, strict=True)))
+        checks.write_csv(validation_path, dict(zip(names, validation.T, strict=True)))
         checks.write_json(metadata_path, metadata)
     print(f"{args.output}: {len(train)} filas para entrenar y {len(validation)} para validar.")
 

@@ -85,7 +85,7 @@ def test_the_split_depends_on_the_seed_and_has_no_period(scripts):
 def test_the_scaler_sees_the_training_rows_alone(scripts):
     rng = np.random.default_rng(0)
     train, validation = rng.normal(5, 3, (200, 2)), rng.normal(50, 1, (40, 2))
-    scaled, other, _ = scripts["prepare_data"].standardize(train, validation)
+    scaled, other, *_ = scripts["prepare_data"].standardize(train, validation)
     mean, scale = train.mean(axis=0), train.std(axis=0)
     assert scaled == pytest.approx((train - mean) / scale, abs=1e-9)
     assert other == pytest.approx((validation - mean) / scale, abs=1e-9)

@@ -20,6 +20,7 @@ import os
 import re
 import subprocess
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 from sybil import Document
 from sybil.parsers.markdown.lexers import DirectiveInHTMLCommentLexer, RawFencedCodeBlockLexer
@@ -88,7 +89,8 @@ class Terminal:
             errors="replace",
             timeout=120,
         )
-        return done.returncode, done.stdout.replace(str(self.base), HOME)
+        shown = done.stdout.replace(str(self.base), HOME)
+        return done.returncode, shown.replace(quote(self.base.as_posix()), HOME)  # en un file://
 
 
 def run_page(blocks, terminal):
@@ -134,6 +136,7 @@ def _change(block, path):
 # --- Comparar lo que sale con lo que dice la página ---------------------------------------------
 
 _MASKS = [
+    (r"\b[0-9a-f]{7,}\.\.[0-9a-f]{7,}\b", "HASH"),
     (r"\b[0-9a-f]{2}[/\\][0-9a-f]{30}\b", "HASH"),
     (r"(?<![\w.])[0-9a-f]{7,}\b(?!\.\d)", "HASH"),
     (r"\b\d{4}-\d{2}-\d{2}\b|\b[A-Z][a-z]{2} \d{2}, \d{4}\b", "FECHA"),

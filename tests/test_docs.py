@@ -20,8 +20,9 @@ from dvc.cli.parser import get_main_parser
 FILES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TEXTS = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in FILES}
 BLOCKS = {name: pages.read_page(text, name) for name, text in TEXTS.items()}
-OTHERS = [name for name in BLOCKS if name not in ("README.md", "docs/google-drive.md")]
 TYPED = [block for blocks in BLOCKS.values() for block in blocks if block.kind == "bash"]
+RUN = {block.where.split(":")[0] for block in TYPED if "sin ejecutar" not in block.marks}
+OTHERS = sorted(RUN - {"README.md", "docs/google-drive.md"})
 
 # Los programas que se teclean igual en los tres sistemas, con el entorno activado.
 PROGRAMS = {"cd", "dvc", "git", "mkdir", "python"}
@@ -45,7 +46,8 @@ def test_the_readme_reaches_the_end(road, run):
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_the_page_does_what_it_says(name, road, env, published, tmp_path):
-    base = shutil.copytree(road, tmp_path / road.name, symlinks=True)
+    # Sin acentos: con ellos en la ruta, la cola de `dvc exp` no arranca (docs/problemas.md).
+    base = shutil.copytree(road, tmp_path / "Practicas de Ada", symlinks=True)
     terminal = pages.Terminal(base, base / "mi-taller", env, published)
     pages.run_page(BLOCKS[name], terminal)
 

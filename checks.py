@@ -354,6 +354,9 @@ def _read_with_arrow(raw, start, encoding, names, indices, delimiter, required):
                 column_names=[str(i) for i in range(len(names))],
                 encoding=encoding,
                 block_size=min(len(raw) + 1, 2**30),  # de una vez: no hay trozos que juntar
+                # Si Python termina mientras un hilo suelta sus datos, el proceso aborta. Con pocas
+                # filas pasa a veces, y los hilos no ahorran nada.
+                use_threads=len(raw) > 2**24,
             ),
             parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, quote_char=False),
             convert_options=pyarrow.csv.ConvertOptions(

@@ -157,6 +157,20 @@ def test_commands_are_typed_the_same_in_every_terminal():
             assert not set(line) & set("$`!%^\\"), f"{block.where}: {line}"
 
 
+def test_commands_that_are_not_run_name_what_exists():
+    """Lo que se puede mirar sin ejecutarlas: el programa, los ficheros y los objetivos de make."""
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    for block in TYPED:
+        for line in block.lines if "sin ejecutar" in block.marks else []:
+            words = [word for word in shlex.split(line) if not re.match(r"[A-Z_]+=", word)]
+            assert words[0] in PROGRAMS | {"conda", "make", "ssh"}, f"{block.where}: {line}"
+            if words[0] == "make":
+                assert set(words[1:]) <= set(targets), f"{block.where}: {line}"
+            if words[0] in ("python", "conda"):
+                files = [word for word in words[1:] if re.search(r"\.(txt|ya?ml|py)$", word)]
+                assert all((ROOT / name).exists() for name in files), f"{block.where}: {line}"
+
+
 def anchors(text):
     """Los enlaces que GitHub da a los títulos: en minúsculas, sin signos y con guiones."""
     titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)

@@ -583,16 +583,17 @@ def read_metadata(folder):
     return metadata
 
 
-def read_partition(folder, part, metadata):
+def read_partition(folder, part, metadata, dtype=np.float64):
     """Lee una partición, que tiene que ser la que dice `metadata`.
 
     Args:
         folder: carpeta de las particiones.
         part: `"train"` o `"validation"`.
         metadata: lo que devuelve `read_metadata`.
+        dtype: tipo de las matrices.
 
     Returns:
-        `(features, target)`: matrices float64 tipificadas, de forma (filas, columnas) y (filas, 1).
+        `(features, target)`: matrices tipificadas, de forma (filas, columnas) y (filas, 1).
 
     Raises:
         InputError: si falta, está dañada o no tiene las columnas o las filas que debe.
@@ -607,14 +608,16 @@ def read_partition(folder, part, metadata):
             f"{', '.join(columns)}; debería tener {expected} y {', '.join(names)}. "
             "Ejecuta otra vez prepare_data.py (o «dvc repro»)."
         )
-    features = np.column_stack([columns[name] for name in names[:-1]])
-    return features, columns[names[-1]].reshape(-1, 1)
+    features, target = names[:-1], names[-1:]
+    return tuple(
+        np.array([columns[name] for name in group], dtype=dtype).T for group in (features, target)
+    )
 
 
-def read_partitions(folder, metadata):
+def read_partitions(folder, metadata, dtype):
     """Las dos particiones, una detrás de otra: entrenamiento y validación."""
     for part in ("train", "validation"):
-        yield read_partition(folder, part, metadata)
+        yield read_partition(folder, part, metadata, dtype)
 
 
 # --- Escribir ----------------------------------------------------------------------------------

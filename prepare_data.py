@@ -41,6 +41,23 @@ def split(rows, validation_size, seed):
     return is_chosen if smaller == validation_size else ~is_chosen
 
 
+def take(columns, names, rows):
+    """Junta las filas elegidas de unas columnas.
+
+    Args:
+        columns: `dict` de nombre a vector de forma (n,).
+        names: las columnas que se quieren, en orden.
+        rows: vector booleano de forma (n,), con las filas que se quieren.
+
+    Returns:
+        Matriz de forma (filas elegidas, columnas).
+    """
+    table = np.empty((len(names), np.count_nonzero(rows)))
+    for name, column in zip(names, table, strict=True):
+        np.compress(rows, columns[name], out=column)
+    return table.T
+
+
 def standardize(train, validation):
     """Tipifica las dos particiones con la media y la desviación de la de entrenamiento.
 
@@ -54,8 +71,8 @@ def standardize(train, validation):
     # Es lo que hace StandardScaler. Importar scikit-learn tarda más que todo lo demás junto.
     mean, scale = train.mean(axis=0), train.std(axis=0)
     # Nueve decimales sobran, y el fichero se lee y se escribe antes que con diecisiete.
-    train, validation = (((rows - mean) / scale).round(9) for rows in (train, validation))
-    return train, validation, mean, scale
+    train, validation = ((rows - mean) / scale for rows in (train, validation))
+    return train.round(9, out=train), validation.round(9, out=validation), mean, scale
 
 
 def describe(names, mean, scale, train_rows, validation_rows):
@@ -97,10 +114,7 @@ def main():
     features = args.features or [name for name in columns if name != args.target]
     names = [*features, args.target]
     is_validation = split(len(columns[args.target]), args.validation_size, args.seed)
-    train, validation = (
-        np.array([columns[name][rows] for name in names]).T
-        for rows in (~is_validation, is_validation)
-    )
+    train, validation = (take(columns, names, rows) for rows in (~is_validation, is_validation))
     checks.check_partitions(args.input, names, train, validation)
     train, validation, mean, scale = standardize(train, validation)
     metadata = describe(names, mean, scale, len(train), len(validation))

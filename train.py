@@ -106,8 +106,8 @@ def main():
     args = parse_args()
     metadata = checks.read_metadata(args.partitions)
     train_set, validation_set = (
-        [torch.tensor(array, dtype=torch.float32) for array in partition]
-        for partition in checks.read_partitions(args.partitions, metadata)
+        [torch.from_numpy(array) for array in partition]
+        for partition in checks.read_partitions(args.partitions, metadata, np.float32)
     )
 
     torch.manual_seed(args.seed)

@@ -99,8 +99,8 @@ def plot_loss(history, title):
 def main():
     metadata = checks.read_metadata(PARTITIONS)
     train_set, validation_set = (
-        [torch.tensor(array, dtype=torch.float32) for array in partition]
-        for partition in checks.read_partitions(PARTITIONS, metadata)
+        [torch.from_numpy(array) for array in partition]
+        for partition in checks.read_partitions(PARTITIONS, metadata, np.float32)
     )
 
     torch.manual_seed(SEED)

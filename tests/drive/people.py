@@ -39,26 +39,31 @@ class Person:
         # Sin esto DVC deja un proceso suelto que pregunta si hay una versión nueva.
         (config / "config").write_text("[core]\n    check_update = false\n", encoding="utf-8")
         inherited = {
-            name: value for name, value in os.environ.items()
+            name: value
+            for name, value in os.environ.items()
             if not name.startswith(("DVC_", "GIT_", "GDRIVE_", "GOOGLE_"))
             and not name.lower().endswith("_proxy")
         }
         cache = home / ("Library/Caches" if sys.platform == "darwin" else ".cache")
         self.login_cache = cache / "pydrive2fs"
-        self.env = inherited | drive.environment() | {
-            "PATH": os.pathsep.join([str(BIN), os.environ["PATH"]]),
-            "HOME": str(home),
-            "XDG_CACHE_HOME": str(cache),
-            "XDG_CONFIG_HOME": str(home / ".config"),
-            "DVC_GLOBAL_CONFIG_DIR": str(config),
-            "DVC_SITE_CACHE_DIR": str(home / "dvc-site"),
-            "DVC_NO_ANALYTICS": "1",
-            "GIT_CONFIG_GLOBAL": str(home / ".gitconfig"),
-            "GIT_CONFIG_NOSYSTEM": "1",
-            "GDRIVE_NON_INTERACTIVE": "1",
-            "FAKE_ACCOUNT": email,
-            "FAKE_BROWSER_LOG": str(self.page),
-        }
+        self.env = (
+            inherited
+            | drive.environment()
+            | {
+                "PATH": os.pathsep.join([str(BIN), os.environ["PATH"]]),
+                "HOME": str(home),
+                "XDG_CACHE_HOME": str(cache),
+                "XDG_CONFIG_HOME": str(home / ".config"),
+                "DVC_GLOBAL_CONFIG_DIR": str(config),
+                "DVC_SITE_CACHE_DIR": str(home / "dvc-site"),
+                "DVC_NO_ANALYTICS": "1",
+                "GIT_CONFIG_GLOBAL": str(home / ".gitconfig"),
+                "GIT_CONFIG_NOSYSTEM": "1",
+                "GDRIVE_NON_INTERACTIVE": "1",
+                "FAKE_ACCOUNT": email,
+                "FAKE_BROWSER_LOG": str(self.page),
+            }
+        )
         user = f"[user]\n    name = {email}\n    email = {email}\n"
         (home / ".gitconfig").write_text(user + "[init]\n    defaultBranch = main\n")
 
@@ -78,8 +83,14 @@ class Person:
 
     def start(self, *command: str) -> subprocess.Popen:
         return subprocess.Popen(
-            command, cwd=self.cwd, env=self.env, text=True, encoding="utf-8",
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            command,
+            cwd=self.cwd,
+            env=self.env,
+            text=True,
+            encoding="utf-8",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             start_new_session=True,
         )
 
@@ -135,8 +146,11 @@ def write_data(folder: Path) -> None:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes()
-            for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def take_port(port: int) -> socket.socket | None:

@@ -199,8 +199,16 @@ class Drive:
         self._grants = {key: grant for key, grant in self._grants.items() if grant[0] != email}
         self._access = {key: owner for key, owner in self._access.items() if owner != email}
 
-    def fail(self, operation: str, what: int | str, *, reason="backendError",
-             message="Backend Error", skip: int = 0, times: int = 1) -> None:
+    def fail(
+        self,
+        operation: str,
+        what: int | str,
+        *,
+        reason="backendError",
+        message="Backend Error",
+        skip: int = 0,
+        times: int = 1,
+    ) -> None:
         """Hace fallar una operación `times` veces, tras dejar pasar las `skip` primeras."""
         self._faults.append(Fault(operation, what, reason, message, skip, times))
 
@@ -213,6 +221,7 @@ class Drive:
 
     def files(self) -> dict[str, bytes]:
         """El contenido de los ficheros de Drive, por su ruta dentro de la carpeta compartida."""
+
         def path(item: Item) -> str:
             parent = self.items[item.parent]
             return item.title if parent.parent is None else f"{path(parent)}/{item.title}"
@@ -381,8 +390,11 @@ class Drive:
         either = " or ".join(f"'{parent}' in parents" for parent in parents)
         if text not in (f"({either}) and trashed=false", f"trashed=false and ({either})"):
             raise DriveError(400, "invalid", "Invalid Value: q")
-        found = [item for item in self.items.values()
-                 if item.parent in parents and self._role(email, item)]
+        found = [
+            item
+            for item in self.items.values()
+            if item.parent in parents and self._role(email, item)
+        ]
         if title:
             # Drive compara los nombres sin distinguir mayúsculas.
             wanted = re.sub(r"\\(.)", r"\1", title[1]).lower()
@@ -406,10 +418,12 @@ class Drive:
     def _start_upload(self, email: str, metadata: dict) -> Answer:
         self._find(email, metadata["parents"][0]["id"], "owner", "writer")
         if email in self.service_keys:
-            message = ("Service Accounts do not have storage quota. Leverage shared drives "
-                       "(https://developers.google.com/workspace/drive/api/guides/"
-                       "about-shareddrives), or use OAuth delegation "
-                       "(http://support.google.com/a/answer/7281227) instead.")
+            message = (
+                "Service Accounts do not have storage quota. Leverage shared drives "
+                "(https://developers.google.com/workspace/drive/api/guides/"
+                "about-shareddrives), or use OAuth delegation "
+                "(http://support.google.com/a/answer/7281227) instead."
+            )
             raise DriveError(403, "storageQuotaExceeded", message)
         upload_id = secrets.token_urlsafe()
         self._uploads[upload_id] = (email, metadata)
@@ -497,16 +511,18 @@ def _unpadded(text: str) -> bytes:
 
 
 def _pem(key) -> str:
-    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
-                             serialization.NoEncryption()).decode()
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
 
 
 def _tls_context(workdir: Path, ca_file: Path) -> ssl.SSLContext:
     """Crea una autoridad de certificados de usar y tirar y, con ella, el certificado de HOSTS."""
     authority, server = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Autoridad de los tests")])
-    ca = _certificate(issuer, issuer, authority, authority,
-                      x509.BasicConstraints(ca=True, path_length=0))
+    ca = _certificate(
+        issuer, issuer, authority, authority, x509.BasicConstraints(ca=True, path_length=0)
+    )
     names = x509.SubjectAlternativeName([x509.DNSName(host) for host in HOSTS])
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, API)])
     leaf = _certificate(subject, issuer, server, authority, names)

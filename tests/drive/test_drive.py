@@ -309,8 +309,10 @@ def test_drive_service_account_on_a_personal_folder(drive, ana, template):
     ana.start_project(template, drive.add_folder(ANA, writers=[robot]))
 
     def use_service_account():
-        settings = {"gdrive_use_service_account": "true",
-                    "gdrive_service_account_json_file_path": str(key_file)}
+        settings = {
+            "gdrive_use_service_account": "true",
+            "gdrive_service_account_json_file_path": str(key_file),
+        }
         for name, value in settings.items():
             ana.dvc("remote", "modify", "--local", "myremote", name, value)
 

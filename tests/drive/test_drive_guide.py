@@ -58,9 +58,11 @@ def follow(values, people, origin):
 
 def test_drive_guide_from_a_folder_to_a_second_clone(drive, template, tmp_path, login_port):
     origin = tmp_path / "origin.git"
-    people = {"ana": Person(drive, tmp_path / "ana", ANA),
-              "beto": Person(drive, tmp_path / "beto", BETO),
-              "servidor": Person(drive, tmp_path / "servidor", ANA)}
+    people = {
+        "ana": Person(drive, tmp_path / "ana", ANA),
+        "beto": Person(drive, tmp_path / "beto", BETO),
+        "servidor": Person(drive, tmp_path / "servidor", ANA),
+    }
     ana = people["ana"]
     ana.git("init", "--bare", "--quiet", "--initial-branch=main", str(origin))
     prepare_readme_folder(ana, template, origin)
@@ -118,6 +120,7 @@ def prepare_readme_folder(person, template, origin):
 
 def leaks(repository, secrets):
     """Los secretos y los ficheros locales que hay en la historia de Git, en cualquier rama."""
+
     def git(*arguments, data=None):
         command = ["git", "-C", str(repository), *arguments]
         return subprocess.run(command, input=data, capture_output=True, check=True).stdout

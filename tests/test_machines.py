@@ -53,8 +53,11 @@ def test_the_pipeline_runs_in_an_awkward_path(awkward, run):
     assert (awkward.parent / "mi carpeta" / "files").is_dir()
 
 
-def isolated(options, folder, env, *commands):
-    """Ejecuta órdenes en `folder` dentro de `unshare`, que quita la red o lo que se le diga."""
+def isolated(options, folder, env, *commands, status=0):
+    """Ejecuta órdenes en `folder` dentro de `unshare`, que quita la red o lo que se le diga.
+
+    Devuelve lo que la última escribe en la salida de errores.
+    """
     wall = ["unshare", "--map-root-user", *options]
     if not shutil.which("unshare") or subprocess.run([*wall, "true"], env=env).returncode:
         pytest.skip("aquí no se puede aislar un proceso")
@@ -62,8 +65,19 @@ def isolated(options, folder, env, *commands):
         done = subprocess.run(
             [*wall, *command], cwd=folder, env=env, capture_output=True, text=True, timeout=120
         )
-        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.returncode == status, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_a_disk_that_is_read_only_is_a_message(workshop, env):
+    before = {path: path.read_bytes() for path in (workshop / "metrics").iterdir()}
+    read_only = 'mount --bind metrics metrics && mount -o remount,ro,bind metrics && exec "$@"'
+    options = ["--mount", "sh", "-c", read_only, "sh"]
+    error = isolated(options, workshop, env, ["python", "train.py"], status=1)
+    assert "metrics/rapido.json" in error
+    assert "el disco es de solo lectura" in error
+    assert {path: path.read_bytes() for path in (workshop / "metrics").iterdir()} == before
 
 
 def test_a_home_without_write_access_is_no_obstacle(workshop, env, tmp_path):

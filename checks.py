@@ -105,7 +105,9 @@ _ARGPARSE_IN_SPANISH = {
     "options": "opciones",
     "%(prog)s: error: %(message)s\n": "%(prog)s: error: %(message)s\n",
     "argument %(argument_name)s: %(message)s": "opción %(argument_name)s: %(message)s",
-    "unrecognized arguments: %s": "opciones desconocidas: %s (con --help ves las que hay)",
+    "unrecognized arguments: %s": (
+        "opciones desconocidas: %s. Un nombre no lleva espacios; con --help ves las que hay"
+    ),
     "expected one argument": "falta su valor",
     "expected at least one argument": "falta su valor",
     "the following arguments are required: %s": "faltan estas opciones: %s",
